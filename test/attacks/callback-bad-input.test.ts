@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { Browser, type Page } from "../../dev/client/browser.ts";
+import { held } from "../support/held.ts";
 import {
   authorizeUrl,
   callTool,
@@ -157,9 +158,25 @@ describe("bad input at /auth/callback", () => {
 
   test("two callbacks with one state at the same moment: one wins (invariant 2)", async () => {
     const flow = await arriving();
-    const pages = await Promise.all([1, 2, 3, 4].map(() => flow.browser.get(flow.callback)));
+    const { get } = testServer.records;
+    const allRead = held();
+    let reads = 0;
+    testServer.records.get = async (key) => {
+      const found = await get(key);
+      if (!key.startsWith("login:")) return found;
+      if (++reads === 4) allRead.letGo();
+      await allRead.wait();
+      return found;
+    };
+    const pages = await Promise.all([1, 2, 3, 4].map(() => flow.browser.get(flow.callback))).finally(() => {
+      testServer.records.get = get;
+    });
     const codes = pages.map((page) => page.redirectedTo?.searchParams.get("code")).filter((code) => code);
     assert.equal(codes.length, 1);
+    // Not for the provider's sake, which takes its code once as well: none of the others got so far.
+    for (const page of pages.filter(({ status }) => status !== 302))
+      await assertRefusedPage(testServer, asReply(page), notUnderWay);
+    assert.equal(pages.filter(({ status }) => status === 302).length, 1);
   });
 
   test("a login that took longer than its time has to be started again", async () => {
