@@ -12,6 +12,7 @@ import { type Environment, Settings } from "../config/settings.ts";
 import { createOidcProvider } from "../identity/oidc/oidc.ts";
 import { differences, type Manifest } from "../mcp/authoring/manifest.ts";
 import { causes } from "../oauth/errors.ts";
+import { openProxiedFetch } from "../runtime/proxied-fetch.ts";
 import { systemClock } from "../runtime/runtime.ts";
 import { manifestOfAll } from "../server/manifest.ts";
 import { catalogueOfAll, featuresOfEach, loadOffered, type Offered } from "../server/offered.ts";
@@ -103,7 +104,8 @@ async function warnOfUnaskedScopes(scopes: readonly string[], place: Place): Pro
   const config = configured(place);
   if (config === undefined)
     return place.say("The identity provider was not asked: there is no complete configuration here.");
-  const runtime = { now: systemClock, randomBytes, log: pino({ level: "silent" }) };
+  const proxied = config.outgoingProxy && (await openProxiedFetch(config.outgoingProxy));
+  const runtime = { now: systemClock, randomBytes, log: pino({ level: "silent" }), fetch: proxied?.fetch };
   for (const settings of config.identityProviders) {
     const { issuer } = settings;
     const provider = createOidcProvider(settings, runtime);
@@ -114,6 +116,7 @@ async function warnOfUnaskedScopes(scopes: readonly string[], place: Place): Pro
         `! ${issuer} does not list the scope ${scope}, nor does OIDC_SCOPES: nobody will be granted it.`,
       );
   }
+  await proxied?.close();
 }
 
 function configured({ environment }: Place): Config | undefined {

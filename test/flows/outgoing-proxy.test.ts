@@ -119,6 +119,18 @@ test("the doctor asks by the same way", async () => {
   assert.match(said, /certificate/, "which only who reaches the site can say");
 });
 
+test("so does the manifest's check", async () => {
+  proxy.asked.length = 0;
+  const { stdout } = await ranAsProcess("src/cli/manifest", ["--check"], {
+    env: { ...ENVIRONMENT, OIDC_ISSUER: site.url(""), HTTPS_PROXY: proxy.url.href },
+    cwd: tmpdir(),
+  });
+  assert.ok(
+    proxy.asked.some(({ url }) => url === `${HOST}:${site.port}`),
+    stdout,
+  );
+});
+
 test("so does the operator's command line, which revokes there what it ends", {
   skip: skipWithoutRedisServer(),
 }, async (t) => {
