@@ -32,7 +32,7 @@ import {
 } from "../support/test-server.ts";
 
 /** Where the way on leads: to the page about the server, to the waiting application, to the same step, or a page back. */
-type WayOn = "home" | "application" | "again" | "page before";
+type WayOn = "home" | "same request" | "application" | "again" | "page before";
 
 interface Expected {
   title: string;
@@ -130,6 +130,9 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     } else if (wayOn === "home") {
       await button("About this server").click();
       await page.waitForURL(`${new URL(page.url()).origin}/`);
+    } else if (wayOn === "same request") {
+      await button("Start the sign-in again").click();
+      await page.getByRole("button", { name: "Approve" }).waitFor();
     } else if (wayOn === "again") {
       const [answer] = await Promise.all([page.waitForResponse(/./), button("Try again").click()]);
       assert.ok(answer.status() > 0);
@@ -283,7 +286,7 @@ describe("every error page in a real browser", { skip: skipWithoutChromium() }, 
     stranger.problems.length = 0; // its own page, and not this server's
     await stranger.page.getByRole("button", { name: "Approve" }).click();
     const title = "This sign-in belongs to another browser";
-    await judged("another-browser", stranger, { title, wayOn: "home" });
+    await judged("another-browser", stranger, { title, wayOn: "same request" });
 
     const damaged = await openConsent();
     await damaged.page.evaluate("document.querySelector('input[name=request]').remove()");
