@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { STAFF, useConfigFile } from "./written-config-file.ts";
+import { assertProblems, STAFF, useConfigFile } from "./written-config-file.ts";
 
 const { folder, path, write, problemsOf } = useConfigFile();
 
@@ -256,13 +256,7 @@ describe("what is wrong with a configuration file", () => {
     ],
   ];
   for (const [what, content, ...expected] of bad)
-    test(what, () => {
-      const problems = problemsOf(content);
-      assert.equal(problems.length, expected.length, problems.join("\n"));
-      for (const [index, each] of expected.entries())
-        if (typeof each === "string") assert.equal(problems[index], each);
-        else assert.match(problems[index] ?? "", each);
-    });
+    test(what, () => assertProblems(problemsOf(content), expected));
 
   test("a file that may not be read is a problem", () => {
     write(STAFF);

@@ -59,3 +59,11 @@ export function useConfigFile() {
 
   return { folder, path, environment, write, load, problemsOf };
 }
+
+/** One for each that is expected, in this order. */
+export function assertProblems(problems: readonly string[], expected: ReadonlyArray<string | RegExp>): void {
+  assert.equal(problems.length, expected.length, problems.join("\n"));
+  for (const [index, each] of expected.entries())
+    if (typeof each === "string") assert.equal(problems[index], each);
+    else assert.match(problems[index] ?? "", each);
+}
